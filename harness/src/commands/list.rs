@@ -20,8 +20,8 @@ use tenterhook_harness::webhook_type::WebhookType;
   list --face rest           only scenarios that are also played through REST
   list --sentences           what Pipedrive states, with the scenarios that prove it
 
-Types: `both` is played once for each webhook type, `general` and `application` for one type, `once` for none: the type has
-no effect, or the scenario opens webhooks of both types itself.
+Types: a scenario with `both` is played twice, once for each webhook type; with `general` or `application`, for that type only;
+with `once`, once, because the type has no effect or because the scenario creates webhooks of both types itself.
 
 `rest` marks scenarios that `run --face rest` plays through REST too. For each other scenario the list has the reason.")]
 pub struct List {

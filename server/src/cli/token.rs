@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// The app that the token acts through. Its scope is then `admin`, which is enough.
     #[arg(long, requires = "user", value_name = "ID")]
     app: Option<AppId>,
-    /// Scopes, separated by spaces, instead of `webhooks:read webhooks:write`, or of `admin` with an app.
+    /// Scopes, separated by spaces. Default: `webhooks:read webhooks:write`; with --app, `admin`.
     #[arg(long, requires = "user", value_name = "SCOPES")]
     scope: Option<String>,
     /// A token of the platform's back end, which publishes events and manages users and apps.
