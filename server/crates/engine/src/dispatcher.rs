@@ -4,6 +4,9 @@
 //! It is one task. Whoever frees capacity or adds deliveries notifies it, and several notifications that come together
 //! wake it once. Simulated time does not move between a notification and the starts that follow from it, because a
 //! notified task counts as busy.
+//!
+//! The committers start the attempts of what they have published themselves: on a machine without idle cores a notified
+//! task waits behind all others, which made deliveries 12 ms late (2026-12-01, two cores, fan-out 10).
 
 use std::sync::Arc;
 
@@ -24,7 +27,7 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Starts attempts until the process ends.
-    pub async fn run(self) {
+    pub async fn run(self: Arc<Self>) {
         loop {
             self.dispatch();
             self.clock.park(self.held.capacity()).await;
@@ -32,7 +35,7 @@ impl Dispatcher {
     }
 
     /// Starts as many attempts as there is capacity for; none while the server stops.
-    fn dispatch(&self) {
+    pub fn dispatch(&self) {
         while !self.process.is_stopping() && !self.in_flight.is_full() {
             let Some((held, permit)) = self.held.next() else {
                 break;

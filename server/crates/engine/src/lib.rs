@@ -182,7 +182,8 @@ impl Engine {
     ) -> Self {
         let clock = &state.clock;
         let changes = Arc::new(state.change_applier());
-        let committer = Arc::new(state.committer(&intake));
+        let dispatcher = Arc::new(state.dispatcher());
+        let committer = Arc::new(state.committer(&intake, &dispatcher));
         let settler = Arc::new(state.settler(&changes));
         let tidy = maintenance::run_tidy(state.store.clone(), clock.clone(), state.counters.clone());
         Self {
@@ -201,7 +202,7 @@ impl Engine {
             others: vec![
                 clock.spawn("feed", state.change_feed(membership, &changes).run()),
                 clock.spawn("node", membership.clone().run()),
-                clock.spawn("dispatcher", state.dispatcher().run()),
+                clock.spawn("dispatcher", dispatcher.run()),
                 clock.spawn("leases", state.lease_renewal().run()),
                 clock.spawn("sweeper", state.sweeper(&changes).run()),
                 clock.spawn("daily", state.daily_maintenance().run()),

@@ -190,7 +190,7 @@ impl EngineState {
     }
 
     /// Stores groups of calls from the intake.
-    pub(crate) fn committer(&self, intake: &Arc<IntakeQueue>) -> Committer {
+    pub(crate) fn committer(&self, intake: &Arc<IntakeQueue>, dispatcher: &Arc<Dispatcher>) -> Committer {
         Committer {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -199,6 +199,7 @@ impl EngineState {
             process: self.process.clone(),
             webhooks: self.webhooks.clone(),
             held: self.held.clone(),
+            dispatcher: dispatcher.clone(),
             wakes: self.wakes.clone(),
             counters: self.counters.clone(),
             metrics: self.metrics.clone(),

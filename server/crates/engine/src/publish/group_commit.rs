@@ -32,6 +32,7 @@ use crate::cluster::webhook_cache::WebhookCache;
 use crate::deliver::held_deliveries::HeldDeliveries;
 use crate::deliver::scheduler::{HeldDelivery, MAX_HELD_PER_WEBHOOK};
 use crate::deliver::wake_schedule::WakeSchedule;
+use crate::dispatcher::Dispatcher;
 use crate::metrics::Metrics;
 use crate::publish::call::{Call, PublishError, Published};
 use crate::publish::intake::IntakeQueue;
@@ -69,6 +70,7 @@ pub(crate) struct Committer {
     pub process: Arc<ProcessState>,
     pub webhooks: Arc<WebhookCache>,
     pub held: Arc<HeldDeliveries>,
+    pub dispatcher: Arc<Dispatcher>,
     pub wakes: Arc<WakeSchedule>,
     pub counters: Arc<CounterActivity>,
     pub metrics: Metrics,
@@ -144,6 +146,7 @@ impl Committer {
         let stored = self.try_store(&batch, chunk, lock_wait, now).await?;
         self.counters.note();
         self.held.accept(stored.held);
+        self.dispatcher.dispatch();
         self.wakes.schedule(
             stored
                 .overflow
