@@ -36,7 +36,7 @@ pub async fn layer(State(within): State<Duration>, request: Request, next: Next)
         return next.run(Request::from_parts(head, body)).await;
     }
     let waits = waits_for_continue(&head.headers);
-    let (lent, mut returned) = Lent::new(body);
+    let (lent, mut returned) = Lent::to_route(body);
     let response = next.run(Request::from_parts(head, lent)).await;
     // After a 408 the body has had its time.
     let had_time = response.status() == StatusCode::REQUEST_TIMEOUT;
@@ -97,7 +97,7 @@ struct Returned {
 
 impl Lent {
     /// The body for the route, and where it is returned.
-    fn new(body: Body) -> (Body, oneshot::Receiver<Returned>) {
+    fn to_route(body: Body) -> (Body, oneshot::Receiver<Returned>) {
         let (lender, returned) = oneshot::channel();
         let lent = Self {
             body,
@@ -184,13 +184,13 @@ mod tests {
     /// A route sees the length that the client announced.
     #[tokio::test]
     async fn a_lent_body_is_the_clients() {
-        let (lent, mut returned) = Lent::new(Body::from("abc"));
+        let (lent, mut returned) = Lent::to_route(Body::from("abc"));
         assert_eq!(lent.size_hint().exact(), Some(3));
         assert!(!lent.is_end_stream());
         assert_eq!(axum::body::to_bytes(lent, 3).await.unwrap(), "abc");
         let rest = returned.try_recv().unwrap().expect("it is returned");
         assert!(rest.begun && rest.body.is_end_stream());
-        let (lent, mut returned) = Lent::new(Body::from("abc"));
+        let (lent, mut returned) = Lent::to_route(Body::from("abc"));
         drop(lent);
         let rest = returned.try_recv().unwrap().expect("it is returned");
         assert!(!rest.begun && !rest.body.is_end_stream());
