@@ -11,7 +11,7 @@ use crate::{Store, StoreError};
 const UPKEEP: Duration = Duration::from_secs(300);
 
 /// A connection outside the pool, which is opened when it is first used and replaced when it breaks. A new session costs
-/// Postgres 60 ms of CPU, because it reads the catalogue anew; so the steps of one day share one.
+/// Postgres 60 ms of CPU, because it reads the catalogue again; so the steps of one day share one.
 pub struct UpkeepConnection<'a> {
     store: &'a Store,
     open: Option<Conn>,
